@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for program in chosen:
         found = _run(program, results, quick=options.quick, folder=folder)
         if found is not None:
+            found["commit"] = results["machine"]["commit"]
             results["rows"][str(program.row)] = found
             _write(options.results / f"{program.row}.json", found)
     results["rows"] = dict(sorted(results["rows"].items(), key=lambda row: int(row[0])))

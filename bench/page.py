@@ -27,6 +27,14 @@ RESULTS = HERE / "results" / "results.json"
 def machine(results: Mapping[str, Any]) -> Iterator[str]:
     for name, value in results["machine"].items():
         yield f"- {name.replace('_', ' ')}: {said(value)}"
+    # Rows that were not measured again with the rest.
+    older: dict[str, list[str]] = {}
+    for row, found in results["rows"].items():
+        commit = found.get("commit", "")
+        if commit != results["machine"]["commit"]:
+            older.setdefault(commit, []).append(row)
+    for commit, rows in older.items():
+        yield f"- commit of rows {', '.join(rows)}: {commit}"
 
 
 def figures(results: Mapping[str, Any]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any
 from bench.page import PAGE, SECTIONS, filled
 
 RESULTS: dict[str, Any] = {
-    "machine": {"cpu": "some", "cores": 2},
+    "machine": {"cpu": "some", "cores": 2, "commit": "newest"},
     "rows": {
         "3": {
             "figures": [
@@ -19,9 +19,10 @@ RESULTS: dict[str, Any] = {
                     "reaches": False,
                     "details": {"instances": 100_000, "series": {"points": []}},
                 }
-            ]
+            ],
+            "commit": "older",
         },
-        "12": {"figures": [], "skipped": "no log"},
+        "12": {"figures": [], "skipped": "no log", "commit": "newest"},
     },
     "peers": [
         {
@@ -50,6 +51,11 @@ def test_a_figure_that_does_not_reach_says_so() -> None:
     page = filled("<!-- figures --><!-- end -->", RESULTS)
     assert "| 3 | bytes for each | 1,422 bytes | at most 1,000 | **not reached** |" in page
     assert "skipped: no log" in page
+
+
+def test_rows_that_were_measured_before_say_of_which_commit_they_are() -> None:
+    page = filled("<!-- machine --><!-- end -->", RESULTS)
+    assert "- commit: newest\n- commit of rows 3: older\n" in page
 
 
 def test_every_section_is_made_and_filling_twice_changes_nothing() -> None:
