@@ -78,7 +78,7 @@ class Lanes(PooledActor):
         published: is told of events that were written to the log
         queued: is told of commands that were written to the queue
         deliver: gives an instance a message
-        taken: is told how much came of a lane, so that what is new has its share of the turns
+        has_come: is told how much came of a lane, so that what is new has its share of the turns
 
     Raises:
         DamagedStore: another partition has sent less than was taken: one of the two is from an
@@ -95,7 +95,7 @@ class Lanes(PooledActor):
         published: Callable[[list[EventRecord]], None],
         queued: Callable[[list[CommandRecord]], None],
         deliver: Deliver,
-        taken: Callable[[int], None],
+        has_come: Callable[[int], None],
     ) -> None:
         super().__init__(services.dispatcher)
         _store, partition = services.store, services.store.partition
@@ -106,7 +106,7 @@ class Lanes(PooledActor):
         self._published = published
         self._queued = queued
         self._deliver = deliver
-        self._taken = taken
+        self._has_come = has_come
         # Told by other threads.
         self._told: deque[int] = deque()
         # Partitions that have something to drop, once it is durable that it was taken.
@@ -240,7 +240,7 @@ class Lanes(PooledActor):
                 self._to_drop.add(source)
             self._cursors[source] = arrived.last
             self._bring(step, arrived)
-            self._taken(len(page))
+            self._has_come(len(page))
         if len(page) < PAGE:
             self._ahead.pop(source, None)
 
