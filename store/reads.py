@@ -863,9 +863,12 @@ class Reads:
             rows = self._page("outgoing", prefix, after, most)
             for key, raw in rows:
                 row = unframe(raw, "outgoing", key)
-                for sequence, one in enumerate(row, first_in(key, row)):
-                    if sequence > after:
-                        found.append(sent_from_row(one, target, sequence))
+                try:
+                    for sequence, one in enumerate(row, first_in(key, row)):
+                        if sequence > after:
+                            found.append(sent_from_row(one, target, sequence))
+                except (TypeError, ValueError) as error:
+                    raise corrupt("outgoing", key, f"holds no messages: {error}") from error
             if len(rows) < most:
                 break
             after = numbered(rows[-1][0])

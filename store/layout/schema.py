@@ -1010,7 +1010,7 @@ def first_in(key: bytes, row: Sized) -> int:
 def first_of_row(key: bytes, raw: bytes) -> int:
     """As `first_in`, of a row as it is stored; a damaged one may hold as many as a row does."""
     with suppress(CorruptRecord):
-        return first_in(key, unframe(raw, "outgoing", key))
+        return max(1, first_in(key, unframe(raw, "outgoing", key)))
     return max(1, numbered(key) - SENT_TOGETHER + 1)
 
 

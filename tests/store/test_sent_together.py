@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from procession.store import (
     COMMITTED,
     Arrival,
+    CorruptRecord,
     DictionaryEngine,
     Erase,
     ForgottenKey,
@@ -222,6 +224,21 @@ def test_a_damaged_row_is_told_of_once_and_the_store_opens(tmp_path: Path) -> No
     with LmdbStore(tmp_path, durability="none", partition=OWN, family=FAMILY) as store:
         store.commit([sends(message("b")), arrives(Arrival(1, 1, 1))])
         assert [one.sequence for one in store.read_lane(1, 5, 9)] == [6, 7, 8, 9, 10]
+
+
+def test_a_row_that_holds_something_else_is_told_as_damage_and_stops_no_more_than_its_lane(
+    tmp_path: Path,
+) -> None:
+    with LmdbStore(tmp_path, durability="none", partition=OWN, family=FAMILY) as store:
+        store.commit([sends(message("a"))])
+    with Damage(tmp_path) as damage:
+        key = damage.key("outgoing")
+        [alone] = damage.get("outgoing", key)
+        damage.put("outgoing", key, alone)
+    with LmdbStore(tmp_path, durability="none", partition=OWN, family=FAMILY) as store:
+        assert store.first_sent(1) == 1
+        with pytest.raises(CorruptRecord, match="holds no messages"):
+            store.read_lane(1, 0, 9)
 
 
 def test_a_row_has_no_more_messages_than_were_sent(tmp_path: Path) -> None:
