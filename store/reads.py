@@ -873,7 +873,7 @@ class Reads:
                 break
             after = numbered(rows[-1][0])
             # As many as the rest takes if they are as full as these.
-            most = (limit - len(found)) * most // len(found) + 1
+            most = (limit - len(found)) * most // max(len(found), 1) + 1
         return found
 
     def first_sent(self, target: int) -> int:

@@ -29,7 +29,7 @@ __all__ = ["Task", "run"]
 
 logger = logging.getLogger("procession")
 
-COLLECTED = 10_000, 20, 50
+COLLECTED = 10_000, 10, 10
 """How much comes between two runs of Python's cycle collector, as `gc.set_threshold` has it.
 
 An order makes no circles, and what is in memory at a moment is much: looking through it as often as

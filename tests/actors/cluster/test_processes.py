@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -16,7 +17,9 @@ import pytest
 
 from procession import AsyncRuntime, Domain, PartitionDown, Runtime
 from procession.cli import main
+from procession.cluster.child import COLLECTED
 from procession.store import LockedStore, divided_at, verify
+from tests.actors.cluster.collecting import Look, Seen, collecting
 from tests.actors.cluster.crossing import (
     Called,
     Case,
@@ -88,6 +91,15 @@ async def asked(runtime: Runtime) -> list[object]:
         await coroutines.tell(Open("told", ()))
         await coroutines.settle(timeout=PATIENCE)
         return list(reply)
+
+
+def test_processes_of_the_runtime_collect_seldom_and_that_of_the_caller_as_before(
+    tmp_path: Path,
+) -> None:
+    before = gc.get_threshold()
+    with Runtime(tmp_path / "store", collecting, partitions=2, processes=2) as opened:
+        assert opened.ask(Look("a"))[0] == Seen(list(COLLECTED))
+    assert gc.get_threshold() == before
 
 
 def test_coroutines_ask_as_threads_do(runtime: Runtime) -> None:
